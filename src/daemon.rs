@@ -29,6 +29,7 @@ mod nodes;
 mod notifications;
 mod outside;
 mod pair;
+mod pair_copy;
 mod partner;
 mod pointed;
 mod recorder;
@@ -45,6 +46,7 @@ mod view;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::rc::{Rc, Weak};
@@ -442,10 +444,14 @@ impl Daemon {
         let runtime = config.data.runtime.as_deref();
         let (job_file, restored) = JobFile::open(now, runtime);
         let last_job = restored.as_ref().and_then(|restored| restored.last_job);
-        let secrets = Secrets::load(&config.data.dir, last_job).map_err(|error| {
+        let half = pair.as_ref().and_then(|side| side.half());
+        let mut secrets = Secrets::load(&config.data.dir, last_job, half).map_err(|error| {
             log::error!("no random numbers: {error}");
             Exit::Software
         })?;
+        if let Some(code) = config.pair.code().filter(|_| pair.is_some()) {
+            secrets.session_key = SessionKey(code.session_key());
+        }
         let terms = crate::handover::terms(&miners::rules(&config, secrets.session_key.clone()));
         let wanted = listened_at(&config);
         let (handover, kept) =
@@ -708,6 +714,10 @@ impl Handler for Daemon {
         let mut state = self.state.borrow_mut();
         let now = state.now();
         state.miner_refused(now, peer, why);
+    }
+
+    fn held(&self, conn: ConnId) -> Option<Receiver<Infallible>> {
+        self.state.borrow().awaits_jobs_copy(conn)
     }
 
     fn gave_way(&self, peer: IpAddr) {
@@ -1135,10 +1145,14 @@ struct Secrets {
 impl Secrets {
     /// Reads them from the data directory, or draws them. If the key cannot be saved, sessions
     /// cannot be resumed after a restart; nothing else is lost. `last_job` is the last remembered
-    /// job of an earlier run.
-    fn load(data: &Path, last_job: Option<JobId>) -> Result<Secrets, getrandom::Error> {
+    /// job of an earlier run. `half` is this box's half of the jobs' ids, where it is one of a pair.
+    fn load(
+        data: &Path,
+        last_job: Option<JobId>,
+        half: Option<bool>,
+    ) -> Result<Secrets, getrandom::Error> {
         let path = data.join("session-key");
-        let first_job_id = first_job_id(data, last_job)?;
+        let first_job_id = first_job_id(data, last_job, half)?;
         let session_key = kept_or_drawn(&path, "miners cannot resume over a restart")?;
         let session_key = SessionKey(session_key);
         Ok(Secrets { session_key, first_job_id, identity: identity(data)?.map(Rc::new) })
@@ -1177,7 +1191,11 @@ fn kept_or_drawn(path: &Path, consequence: &str) -> Result<[u8; 32], getrandom::
 
 /// The first job id of this run, from a count of the runs in the data directory. If the count
 /// cannot be saved, the id is random.
-fn first_job_id(data: &Path, last_job: Option<JobId>) -> Result<JobId, getrandom::Error> {
+fn first_job_id(
+    data: &Path,
+    last_job: Option<JobId>,
+    half: Option<bool>,
+) -> Result<JobId, getrandom::Error> {
     let path = data.join("run");
     let kept: Option<u32> =
         fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
@@ -1185,14 +1203,15 @@ fn first_job_id(data: &Path, last_job: Option<JobId>) -> Result<JobId, getrandom
         Some(last) => last.wrapping_add(1),
         None => getrandom::u32()?,
     };
-    if let Some(last) = last_job.filter(|last| !last.is_before(JobId::first_of(run))) {
+    let first_of = |run| JobId::first_of(run).on_side(half);
+    if let Some(last) = last_job.filter(|last| !last.is_before(first_of(run))) {
         run = last.run() + 1;
     }
     // Before the first job goes out: a power cut must not give this run's number to the next one.
     if let Err(error) = keep(&path, format!("{run}\n").as_bytes(), Rights::Keep(0o666)) {
         log::warn!("{}: {error}: job ids are random", path.display());
     }
-    Ok(JobId::first_of(run))
+    Ok(first_of(run))
 }
 
 fn keep(path: &Path, bytes: &[u8], rights: Rights) -> std::io::Result<()> {

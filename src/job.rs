@@ -73,6 +73,8 @@ pub struct Work {
     middle: OnceCell<String>,
     /// See [`Work::version`].
     version: u32,
+    /// The other box of the pair made it, for its miners.
+    is_partners: bool,
 }
 
 /// One `mining.notify`.
@@ -102,7 +104,17 @@ pub struct Jobs {
     restored: Vec<Job>,
     /// Jobs of earlier tips, and when their tip was replaced.
     old: VecDeque<(Job, Instant)>,
+    /// Jobs that the other box of the pair gave its miners.
+    partners: PartnersJobs,
     last_ntime: u32,
+}
+
+/// Jobs of the other box of a pair, all on one tip, by rising id.
+#[derive(Debug, Default)]
+struct PartnersJobs {
+    jobs: Vec<Job>,
+    /// Since when this box mines on a later tip.
+    overtaken: Option<Instant>,
 }
 
 /// The result of looking up a job id that a miner sent.
@@ -115,6 +127,10 @@ pub enum Lookup<'a> {
     /// An id that was never issued, or is forgotten.
     Unknown,
 }
+
+/// Two boxes gave their jobs the same ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SameIds;
 
 /// The effect of new work on the miners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +172,19 @@ impl Work {
         let version = Signals::default().version(&template);
         let prefix = PrefixState::new(&coinbase.coinbase1);
         let middle = OnceCell::new();
-        Work { template, coinbase, node, received, empty, prefix, middle, version }
+        let is_partners = false;
+        Work { template, coinbase, node, received, empty, prefix, middle, version, is_partners }
+    }
+
+    /// The same work, made by the other box of the pair.
+    pub fn of_partner(mut self) -> Work {
+        self.is_partners = true;
+        self
+    }
+
+    /// Whether the other box of the pair made it: who was given what with its jobs is known from there.
+    pub fn is_partners(&self) -> bool {
+        self.is_partners
     }
 
     /// The same work with the owner's setting for single version bits.
@@ -209,6 +237,14 @@ impl JobId {
         self.0 / JobId::RUN
     }
 
+    /// The same place on one side of all ids: the boxes of a pair issue different halves.
+    pub fn on_side(self, side: Option<bool>) -> JobId {
+        match side {
+            Some(upper) => JobId(self.0 & (u32::MAX >> 1) | u32::from(upper) << 31),
+            None => self,
+        }
+    }
+
     /// Whether it was issued before another. Ids wrap after 2^32 jobs.
     pub fn is_before(self, other: JobId) -> bool {
         self != other && other.0.wrapping_sub(self.0) < 1 << 31
@@ -247,6 +283,7 @@ impl Jobs {
             current: VecDeque::new(),
             restored: Vec::new(),
             old: VecDeque::new(),
+            partners: PartnersJobs::default(),
             last_ntime: 0,
         }
     }
@@ -281,6 +318,7 @@ impl Jobs {
             self.restored = kept;
         }
         self.work = Some(Rc::new(work));
+        self.compare_with_partners(now);
         change
     }
 
@@ -321,8 +359,74 @@ impl Jobs {
         Some((self.work.as_ref()?.template.prev, self.tip_since?))
     }
 
+    /// Takes the jobs that the other box of the pair gave its miners, by rising id and all on one tip, in
+    /// the place of those that it took before. They are current unless this box mines on a later tip: the
+    /// other one may know of a block before it.
+    ///
+    /// # Errors
+    /// One of their ids may name a job of this box. Nothing is taken.
+    pub fn set_partners(&mut self, now: Now, mut jobs: Vec<Job>) -> Result<(), SameIds> {
+        if jobs.iter().any(|job| self.may_be_own(job.id)) {
+            return Err(SameIds);
+        }
+        jobs.drain(..jobs.len().saturating_sub(MAX_JOBS));
+        self.partners = PartnersJobs { jobs, overtaken: None };
+        self.compare_with_partners(now);
+        Ok(())
+    }
+
+    /// Whether jobs of the other box of the pair build on this tip.
+    pub fn has_partners(&self, tip: BlockHash) -> bool {
+        self.partners.jobs.last().is_some_and(|job| job.work.template.prev == tip)
+    }
+
+    /// Whether any job of the other box of the pair is known.
+    pub fn has_any_partners(&self) -> bool {
+        !self.partners.jobs.is_empty()
+    }
+
+    /// Whether an id names a job of this box, or a job that it may still issue.
+    fn may_be_own(&self, id: JobId) -> bool {
+        id.run() == JobId(self.next_id).run() || !matches!(self.find_own(id), Lookup::Unknown)
+    }
+
+    /// Notes whether this box has come to a later tip than the other one, and forgets jobs that nobody
+    /// mines on any more.
+    fn compare_with_partners(&mut self, now: Now) {
+        let Some(work) = &self.work else { return };
+        let is_overtaken = self.partners.jobs.last().is_some_and(|job| {
+            let theirs = &job.work.template;
+            theirs.prev != work.template.prev && theirs.height <= work.template.height
+        });
+        if !is_overtaken {
+            self.partners.overtaken = None;
+            return;
+        }
+        let since = *self.partners.overtaken.get_or_insert(now.mono);
+        if now.mono.saturating_duration_since(since) >= KEEP_OLD {
+            self.partners = PartnersJobs::default();
+        }
+    }
+
     /// Looks up a job id.
     pub fn find(&self, id: JobId) -> Lookup<'_> {
+        match self.find_own(id) {
+            Lookup::Unknown => self.find_partners(id),
+            own => own,
+        }
+    }
+
+    fn find_partners(&self, id: JobId) -> Lookup<'_> {
+        let PartnersJobs { jobs, overtaken } = &self.partners;
+        let place = jobs.partition_point(|job| job.id.is_before(id));
+        match (jobs.get(place).filter(|job| job.id == id), overtaken) {
+            (Some(job), None) => Lookup::Current(job),
+            (Some(job), Some(since)) => Lookup::Stale(job, *since),
+            (None, _) => Lookup::Unknown,
+        }
+    }
+
+    fn find_own(&self, id: JobId) -> Lookup<'_> {
         // Ids are issued in sequence, so the index follows from the id.
         if let Some(first) = self.current.front()
             && let Some(job) = self.current.get(id.0.wrapping_sub(first.id.0) as usize)

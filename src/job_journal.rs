@@ -111,6 +111,10 @@ const MAGIC: &[u8] = b"soloist jobs 1\n";
 /// block.
 const MAX_RECORD: usize = 4_000_000;
 
+/// Records of a copy of another box's file that are read. A home's miners send as many shares in hours,
+/// which no tip lasts; and what a record takes in memory is several times what it takes in the file.
+const COPIED_MAX: usize = 200_000;
+
 const TX: u8 = 1;
 const WORK: u8 = 2;
 const JOB: u8 = 3;
@@ -209,19 +213,38 @@ impl Encoder {
 impl RestoredJobs {
     /// Reads a file: the records of this boot, and the number of valid bytes.
     pub fn read(now: Moment, boot_id: &str, bytes: &[u8]) -> (RestoredJobs, usize) {
-        let mut recall = RestoredJobs::default();
-        let Some(mut rest) = bytes.strip_prefix(header(boot_id).as_slice()) else {
-            return (recall, 0);
-        };
-        loop {
+        match bytes.strip_prefix(header(boot_id).as_slice()) {
+            Some(records) => {
+                let (recall, good) = RestoredJobs::read_records(now, records, usize::MAX);
+                (recall, bytes.len() - records.len() + good)
+            }
+            None => (RestoredJobs::default(), 0),
+        }
+    }
+
+    /// Reads a copy of the file of another box. `now` is this box's time with the other one's uptime.
+    pub fn read_copy(now: Moment, bytes: &[u8]) -> RestoredJobs {
+        let after = |length: usize| bytes.get(length..).unwrap_or_default();
+        match bytes.starts_with(MAGIC) {
+            // Which boot of it that was does not matter: it is running, or was a moment ago.
+            true => RestoredJobs::read_records(now, after(header("").len()), COPIED_MAX).0,
+            false => RestoredJobs::default(),
+        }
+    }
+
+    /// Reads records up to the first that is none, or so many: what they say, and the number of their bytes.
+    fn read_records(now: Moment, records: &[u8], at_most: usize) -> (RestoredJobs, usize) {
+        let (mut recall, mut rest) = (RestoredJobs::default(), records);
+        for _ in 0..at_most {
             let mut next = rest;
             let good =
                 framed::take(&mut next, MAX_RECORD).and_then(|payload| recall.take(now, payload));
             if good.is_none() {
-                return (recall, bytes.len() - rest.len());
+                break;
             }
             rest = next;
         }
+        (recall, records.len() - rest.len())
     }
 
     /// The tip that the jobs build on.

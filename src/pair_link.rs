@@ -93,10 +93,17 @@ struct Shared {
     calls: Cell<bool>,
     /// Connections that have not shown that they know the code.
     unproven: Cell<usize>,
-    links: RefCell<BTreeMap<LinkId, Sender<Said>>>,
+    links: RefCell<BTreeMap<LinkId, Say>>,
 }
 
-/// For the task of a connection.
+/// The way to the task of a connection.
+struct Say {
+    /// In the order of their urgency.
+    said: Sender<Said>,
+    /// What goes when nothing else waits. Only one waits: who asks for more does not read.
+    last: Sender<Vec<u8>>,
+}
+
 enum Said {
     Urgent(Vec<u8>),
     Normal(Vec<u8>),
@@ -158,17 +165,19 @@ impl PairLinks {
         PairLinks { shared, _tasks: tasks }
     }
 
-    /// Says something, a block before all else that waits.
+    /// Says something, a block before all else that waits, and jobs after it.
     pub fn say(&self, link: LinkId, message: &Message) {
         let links = self.shared.links.borrow();
         let Some(to) = links.get(&link) else { return };
         let bytes = message.encode();
-        let said = match message {
+        match message {
             // Before its greeting nothing of a box is listened to.
-            Message::Hello(_) | Message::Block(_) => Said::Urgent(bytes),
-            _ => Said::Normal(bytes),
-        };
-        to.try_send(said).ok();
+            Message::Hello(_) | Message::Block(_) => {
+                to.said.try_send(Said::Urgent(bytes)).ok();
+            }
+            Message::JobsPart(_) => drop(to.last.try_send(bytes)),
+            _ => drop(to.said.try_send(Said::Normal(bytes))),
+        }
     }
 
     /// Ends a connection.
@@ -272,11 +281,12 @@ impl Shared {
         let link = LinkId(self.next.get());
         self.next.set(link.0 + 1);
         let (say, said) = async_channel::unbounded();
-        self.links.borrow_mut().insert(link, say);
+        let (last, say_last) = async_channel::bounded(1);
+        self.links.borrow_mut().insert(link, Say { said: say, last });
         self.news.send(News::Connected { link, called }).await.ok();
         let transport = RefCell::new(transport);
         let reads = self.read(link, &stream, &transport);
-        let ended = future::or(reads, write(&stream, &transport, said)).await;
+        let ended = future::or(reads, write(&stream, &transport, (said, say_last))).await;
         if let Err(ended) = ended {
             log::debug!("the connection to the other box ended: {ended}");
         }
@@ -321,13 +331,14 @@ impl Shared {
 async fn write(
     mut stream: &Async<TcpStream>,
     transport: &RefCell<TransportState>,
-    said: Receiver<Said>,
+    (said, last): (Receiver<Said>, Receiver<Vec<u8>>),
 ) -> Result<(), Ended> {
     let (mut urgent, mut normal) = (VecDeque::new(), VecDeque::new());
     let mut cipher = vec![0; FRAME_MAX];
     loop {
         if urgent.is_empty() && normal.is_empty() {
-            let Ok(first) = said.recv().await else { return Ok(()) };
+            let more = async { last.recv().await.map(Said::Normal) };
+            let Ok(first) = future::or(said.recv(), more).await else { return Ok(()) };
             sort(first, &mut urgent, &mut normal);
         }
         while let Ok(next) = said.try_recv() {

@@ -10,6 +10,7 @@
 //! frame ──► Session ──► Share ──► Block (first!), answer, Share or Reject
 //! ```
 
+mod partner;
 #[cfg(test)]
 mod tests;
 mod v2;
@@ -31,6 +32,8 @@ use crate::stratum::handover::{HandedSession, Unfit};
 use crate::stratum::outbox::{CloseReason, Outbox, Output};
 use crate::stratum::session::{Context, Identity, Rules, Session};
 use crate::stratum::v2::connection::Connection;
+
+pub use partner::Untaken;
 
 /// A job goes to every miner at least this often: cgminer treats a pool as dead after 90 s of
 /// silence.
@@ -123,6 +126,8 @@ pub struct Pool {
     /// The half of them that is given away.
     side: Option<bool>,
     parked: BTreeMap<Extranonce1, Parked>,
+    /// What the other box of the pair gave its miners with the jobs of it that are known.
+    partners: BTreeMap<Extranonce1, Parked>,
     /// When all miners last got a job.
     last_notify: Option<Instant>,
     job_records: JobRecords,
@@ -148,6 +153,7 @@ impl Pool {
             extranonces: BTreeMap::new(),
             side: None,
             parked: BTreeMap::new(),
+            partners: BTreeMap::new(),
             last_notify: None,
             job_records: JobRecords::default(),
             news: Vec::new(),
@@ -295,6 +301,7 @@ impl Pool {
             jobs: &mut self.jobs,
             seen: &mut self.seen,
             parked: &mut self.parked,
+            partners: &self.partners,
             job_records: &mut self.job_records,
         };
         let done = work(session, &mut context);
@@ -415,9 +422,16 @@ impl Pool {
 
     fn set_work(&mut self, now: Now, work: Work, out: &mut Outbox) {
         let goes_on = self.jobs.work().is_none() && self.jobs.has_restored(work.template.prev);
+        let tip = work.template.prev;
         let change = self.jobs.set_work(now, work);
         if change == Change::NewTip && !goes_on {
-            self.seen.clear();
+            // The other box was on this tip before, and what it counted is known.
+            if !self.jobs.has_partners(tip) {
+                self.seen.clear();
+            }
+            if !self.jobs.has_any_partners() {
+                self.partners.clear();
+            }
             self.job_records.note(|| JobRecord::Tip);
             self.sessions.values().for_each(|session| session.remind(&mut self.job_records));
             let parked = self.parked.iter();

@@ -13,6 +13,7 @@ use crate::share::Candidate;
 use crate::stratum::outbox::Output;
 
 use super::admin::ToApply;
+use super::ledger::CountedShare;
 use super::{Event, State};
 
 impl State {
@@ -56,7 +57,10 @@ impl State {
             Effect::KeepAddresses { chain, list } => self.outside.keep(chain, &list),
             Effect::Pool(output) => self.pool_output(now, output),
             Effect::SendHeld { conn, bytes } => self.send_held(now, conn, &bytes),
-            Effect::Remember(job_records) => self.job_file.keep(now, job_records),
+            Effect::Remember(job_records) => {
+                self.job_file.keep(now, job_records);
+                self.own_jobs_grew(now);
+            }
             Effect::SessionChanged(conn) => self.session_changed(now, conn),
             Effect::Work(from) => self.work_begins(from),
             Effect::WorkSent(from) => self.work_sent(now, from),
@@ -127,7 +131,7 @@ impl State {
             }
             Output::Authorized { conn } => self.authorized(now, conn),
             Output::Share { conn, credited, reached, height } => {
-                self.share_counted(now, conn, (credited, reached), height);
+                self.share_counted(now, conn, CountedShare { credited, reached, height });
             }
             Output::Rejected { conn, why, reached } => {
                 self.share_rejected(now, conn, &why, reached);

@@ -95,6 +95,11 @@ fn is_large(record: &JobRecord) -> bool {
     template.txs.iter().map(|tx| tx.bytes.len()).sum::<usize>() > LARGE
 }
 
+/// The file, in this directory.
+pub(super) fn path(dir: &Path) -> PathBuf {
+    dir.join("jobs")
+}
+
 pub(super) fn moment(now: Now) -> Moment {
     Moment { mono: now.mono, uptime: os::uptime() }
 }
@@ -104,7 +109,7 @@ fn open(now: Moment, dir: &Path) -> io::Result<(Open, RestoredJobs)> {
         return Err(io::Error::other("it is not in memory"));
     }
     let boot_id = os::boot_id();
-    let path = dir.join("jobs");
+    let path = path(dir);
     let mut bytes = Vec::new();
     if let Ok(file) = File::open(&path) {
         // Twice the limit: the last record may exceed it.

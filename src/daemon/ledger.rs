@@ -7,6 +7,7 @@ use std::time::Instant;
 use async_channel::Sender;
 
 use crate::clock::Now;
+use crate::difficulty::Difficulty;
 use crate::engine::Input;
 use crate::ids::ConnId;
 use crate::ledger::record::RejectReason;
@@ -20,6 +21,20 @@ use super::{Event, State};
 /// Number of latest shares of a connection whose outcome is remembered.
 pub(super) const LATEST: usize = 10;
 
+/// Number of shares that are kept until their miners say who they are.
+const UNNAMED_MAX: usize = 64;
+
+/// A share that counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CountedShare {
+    /// What it is worth.
+    pub credited: Difficulty,
+    /// What its hash reached.
+    pub reached: Difficulty,
+    /// Height of the block that it was for.
+    pub height: u32,
+}
+
 /// The ledger, and which connection is which worker.
 pub(super) struct LedgerHandle {
     /// The pure part.
@@ -30,6 +45,9 @@ pub(super) struct LedgerHandle {
     pub connects: HashMap<WorkerId, u64>,
     /// Outcome of each connection's latest shares: `None` for an accepted share.
     pub latest: BTreeMap<ConnId, VecDeque<Option<RejectReason>>>,
+    /// Shares of miners that came back and have not said who they are: cgminer sends what was not answered
+    /// before that.
+    unnamed: VecDeque<(ConnId, CountedShare)>,
     /// `None` while a pool thread uses it.
     writer: Option<LedgerWriter>,
     /// The writer's next orders.
@@ -46,6 +64,7 @@ impl LedgerHandle {
             workers: BTreeMap::new(),
             connects: HashMap::new(),
             latest: BTreeMap::new(),
+            unnamed: VecDeque::new(),
             writer: Some(LedgerWriter::new(data.to_owned(), exe)),
             waiting: Vec::new(),
             queue,
@@ -77,6 +96,22 @@ impl LedgerHandle {
         let worker = self.core.get(id)?;
         let level = worker.level.map(|difficulty| Saved::Level { difficulty, wish: worker.wish });
         worker.fixed.map(Saved::Fixed).or(level)
+    }
+
+    /// Keeps a share until its miner says who it is.
+    pub(super) fn keep_unnamed(&mut self, conn: ConnId, share: CountedShare) {
+        if self.unnamed.len() >= UNNAMED_MAX {
+            self.unnamed.pop_front();
+        }
+        self.unnamed.push_back((conn, share));
+    }
+
+    /// The shares of a miner that has said who it is now, or is gone.
+    pub(super) fn take_unnamed(&mut self, conn: ConnId) -> Vec<CountedShare> {
+        let (its, others): (VecDeque<_>, VecDeque<_>) =
+            self.unnamed.drain(..).partition(|(other, _)| *other == conn);
+        self.unnamed = others;
+        its.into_iter().map(|(_, share)| share).collect()
     }
 
     /// Notes the outcome of a share.

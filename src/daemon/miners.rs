@@ -17,6 +17,7 @@ use crate::stratum::frame::Framing;
 use crate::stratum::outbox::CloseReason;
 use crate::stratum::session::{Rules, SessionKey};
 
+use super::ledger::CountedShare;
 use super::{State, canary};
 
 /// Maximum refused peers that the page shows.
@@ -43,6 +44,7 @@ impl State {
         let extranonce1 = getrandom::u32().unwrap_or(conn.0 as u32).to_be_bytes();
         let extranonce1 = Extranonce1(extranonce1);
         self.engine_input(now, Input::Connected { conn, peer, extranonce1 });
+        self.expect_partners_miner(now, conn);
     }
 
     pub(super) fn received(
@@ -91,16 +93,11 @@ impl State {
         }
         self.canary.closed(conn);
         self.ledger.latest.remove(&conn);
+        self.ledger.take_unnamed(conn);
         self.connection_ends(now, conn);
     }
 
-    pub(super) fn share_counted(
-        &mut self,
-        now: Now,
-        conn: ConnId,
-        (credited, reached): (Difficulty, Difficulty),
-        height: u32,
-    ) {
+    pub(super) fn share_counted(&mut self, now: Now, conn: ConnId, share: CountedShare) {
         self.proved(now, conn);
         // The canary's shares are not the owner's and count in no total.
         if self.canary.is(conn) {
@@ -108,11 +105,16 @@ impl State {
         }
         self.counters.accepted += 1;
         self.ledger.share_was(conn, None);
-        if let Some(worker) = self.ledger.workers.get(&conn).copied() {
-            let (difficulty, actual) = (credited.0, reached.0);
-            let event = LedgerEvent::Share { worker, difficulty, actual, height };
-            self.count_share(now, worker, event);
+        match self.ledger.workers.get(&conn).copied() {
+            Some(worker) => self.count_for(now, worker, share),
+            None => self.ledger.keep_unnamed(conn, share),
         }
+    }
+
+    fn count_for(&mut self, now: Now, worker: WorkerId, share: CountedShare) {
+        let CountedShare { credited, reached, height } = share;
+        let (difficulty, actual) = (credited.0, reached.0);
+        self.count_share(now, worker, LedgerEvent::Share { worker, difficulty, actual, height });
     }
 
     pub(super) fn share_rejected(
@@ -185,6 +187,9 @@ impl State {
             self.ledger_event(now, LedgerEvent::Disconnected(old));
         }
         self.ledger_event(now, LedgerEvent::Connected(worker));
+        for share in self.ledger.take_unnamed(conn) {
+            self.count_for(now, worker, share);
+        }
         self.tell(now, EventKind::Miner, Level::Info, text);
         for (level, note) in notes {
             self.tell(now, EventKind::Miner, level, note);

@@ -11,6 +11,7 @@ use crate::clock::Now;
 use crate::config::Config;
 use crate::engine;
 use crate::fsutil::{self, Rights};
+use crate::job_journal::RestoredJobs;
 use crate::ledger::transfer;
 use crate::pair::agreement::{FILE_MAX, Record};
 use crate::pair::drill::{Drill, Phase, Seen};
@@ -29,6 +30,7 @@ use crate::stratum::firmware::Saved;
 use crate::stratum::v2::noise::Identity;
 
 use super::admin::ToApply;
+use super::pair_copy::JobsCopy;
 use super::{Event, State};
 
 /// What is agreed, in the data directory.
@@ -49,6 +51,8 @@ pub(super) enum PairEvent {
     Written(bool),
     /// The other box's key of Stratum V2 is on the card; or why it is not.
     Key(Result<Identity, String>),
+    /// The copy of the other box's jobs was read.
+    Copied(Box<RestoredJobs>),
 }
 
 /// This box's end of the pair.
@@ -74,6 +78,7 @@ pub(super) struct PairSide {
     look: Instant,
     hands_out: bool,
     side: Option<bool>,
+    pub(super) copy: JobsCopy,
 }
 
 /// Window of the hashrate that the other box is told, seconds.
@@ -96,6 +101,7 @@ impl PairSide {
     /// is agreed. Without a partner nothing is agreed any more: the owner has removed it.
     pub(super) fn open(config: &mut Config) -> Option<Box<PairSide>> {
         let file = config.data.dir.join(FILE);
+        let copy = JobsCopy::open(config.data.runtime.as_deref());
         let Some(partner) = config.pair.partner else {
             match std::fs::remove_file(&file) {
                 Ok(()) => {
@@ -111,6 +117,7 @@ impl PairSide {
         let version = crate::exit::version();
         let hello = Hello::of(id, run, &config.http.name, version);
         let pair = Pair::new(hello, read_record(&file));
+        let pair = if copy.has_place() { pair.with_copies() } else { pair };
         let mut side = Box::new(PairSide {
             pair,
             links: None,
@@ -127,9 +134,15 @@ impl PairSide {
             look: Instant::now(),
             hands_out: true,
             side: None,
+            copy,
         });
         side.take_over(config);
         Some(side)
+    }
+
+    /// On which side of the extranonces and of the jobs' ids this box is, as far as an earlier run knew it.
+    pub(super) fn half(&self) -> Option<bool> {
+        self.pair.side()
     }
 
     /// The settings give way to what is agreed.
@@ -250,6 +263,7 @@ impl State {
         match event {
             PairEvent::Written(is_done) => self.pair_input(now, Input::Written(is_done)),
             PairEvent::Key(taken) => self.key_taken(now, taken),
+            PairEvent::Copied(copied) => self.take_jobs_copy(now, copied),
             PairEvent::Link(News::Connected { link, called }) => {
                 self.pair_input(now, Input::Connected { link, called });
             }
@@ -276,8 +290,11 @@ impl State {
     }
 
     pub(super) fn tick_pair(&mut self, now: Now) {
-        let due = self.pair.as_ref().and_then(|side| side.pair.next_deadline());
-        if due.is_some_and(|at| now.mono >= at) {
+        let Some(side) = &self.pair else { return };
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| now.mono >= at);
+        if is_due(side.copy.look) {
+            self.own_jobs_grew(now);
+        } else if is_due(side.pair.next_deadline()) {
             self.pair_input(now, Input::Tick);
         }
         if self.pair.as_ref().is_some_and(|side| now.mono >= side.look) {
@@ -287,7 +304,7 @@ impl State {
 
     pub(super) fn pair_deadline(&self) -> Option<Instant> {
         let side = self.pair.as_ref()?;
-        Some(side.pair.next_deadline().map_or(side.look, |at| at.min(side.look)))
+        [Some(side.look), side.pair.next_deadline(), side.copy.look].into_iter().flatten().min()
     }
 
     /// Whether something is wrong with the pair.
@@ -388,7 +405,7 @@ impl State {
         }
     }
 
-    fn pair_input(&mut self, now: Now, input: Input) {
+    pub(super) fn pair_input(&mut self, now: Now, input: Input) {
         let mut outputs = Vec::new();
         let Some(side) = &mut self.pair else { return };
         side.pair.handle(now, input, &mut outputs);
@@ -431,6 +448,8 @@ impl State {
             Output::Changed => self.pair_changed(now),
             Output::Take(block) => self.take_block(now, block),
             Output::Connections(list) => self.keep_connections(&list),
+            Output::ReadJobs(wanted) => self.read_own_jobs(now, wanted),
+            Output::Copy(write) => self.write_jobs_copy(now, write),
             Output::Report => {
                 let report = self.pair_report(now);
                 self.pair_input(now, Input::Report(Box::new(report)));

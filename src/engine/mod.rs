@@ -149,6 +149,8 @@ pub enum Input {
     },
     /// The other box of the pair solved a block.
     Partner(Arc<SolvedBlock>),
+    /// What the other box of the pair has given its miners, now that they come here.
+    PartnersJobs(Box<RestoredJobs>),
     /// Whether work may be handed out: not while the boxes of a pair do not know whom it pays.
     HandOut(bool),
     /// The half of the extranonces that this box gives away; `None` is all.
@@ -279,6 +281,7 @@ impl Engine {
                 self.restored(now, block, state, answers);
             }
             Input::Partner(block) => self.solved_by_partner(now, block),
+            Input::PartnersJobs(copied) => self.take_partners(now, *copied),
             Input::HandOut(hands_out) => self.hand_out(now, hands_out),
             Input::Side(side) => self.pool_input(now, pool::Input::Side(side)),
             Input::SpoolDone(block) => self.answer_held(|held| held.block == block),
@@ -495,6 +498,25 @@ impl Engine {
             self.payout = payout;
             self.renew_work(now);
         }
+    }
+
+    /// The other box's miners come: what they found for jobs of it is judged here.
+    fn take_partners(&mut self, now: Now, copied: RestoredJobs) {
+        let is_known = self.pool.jobs().has_any_partners();
+        let (level, text) = match self.pool.take_partners(now, copied) {
+            Ok(_) if is_known => return,
+            Ok(jobs) => {
+                let text = format!(
+                    "Miners of the other box come here: what they found for its {jobs} jobs counts."
+                );
+                (Level::Info, text)
+            }
+            Err(why) => {
+                let text = format!("Shares for jobs of the other box do not count here: {why}.");
+                (Level::Warning, text)
+            }
+        };
+        self.tell(EventKind::System, level, text);
     }
 
     fn pool_input(&mut self, now: Now, input: pool::Input) {

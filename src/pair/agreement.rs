@@ -434,7 +434,9 @@ impl Agreement {
             | Message::State(_)
             | Message::Levels(_)
             | Message::Connections(_)
-            | Message::Authority(_) => {}
+            | Message::Authority(_)
+            | Message::JobsWanted(_)
+            | Message::JobsPart(_) => {}
         }
     }
 

@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 /// What the key is derived for: another use of the same code has another key.
 const CONTEXT: &[u8] = b"soloist pair v1\n";
 
+/// The same for the key that session ids of miners are signed with.
+const SESSIONS: &[u8] = b"soloist pair sessions v1\n";
+
 /// The fewest characters of a code of letters and digits: 26 of base 32 have 130 bits.
 pub const CODE_MIN: usize = 26;
 
@@ -66,7 +69,16 @@ impl Code {
 
     /// The key that both boxes derive from it: SHA-256 of the context and the code.
     pub fn key(&self) -> [u8; 32] {
-        let digest = Sha256::new().chain_update(CONTEXT).chain_update(self.0.as_bytes());
+        self.derived(CONTEXT)
+    }
+
+    /// The key that both boxes sign session ids with, so that a miner can go on at either.
+    pub fn session_key(&self) -> [u8; 32] {
+        self.derived(SESSIONS)
+    }
+
+    fn derived(&self, context: &[u8]) -> [u8; 32] {
+        let digest = Sha256::new().chain_update(context).chain_update(self.0.as_bytes());
         digest.finalize().into()
     }
 }
@@ -87,6 +99,8 @@ mod tests {
         let other = Code::read("7kq2m xw4rt9bz0c hj6pd-v5ey3 8nafg").unwrap();
         assert_eq!(one.key(), other.key());
         assert_ne!(one.key(), Code::read("7KQ2M-XW4RT-9BZ0C-HJ6PD-V5EY3-8NAFH").unwrap().key());
+        assert_eq!(one.session_key(), other.session_key());
+        assert_ne!(one.session_key(), one.key());
         assert_eq!(format!("{one:?}"), "***");
     }
 

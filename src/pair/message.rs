@@ -3,6 +3,7 @@
 //! ```text
 //! message:  kind u8 | body
 //! block:    height u32 | unix u64 | reward u64 | worker's bytes u32 | worker | block
+//! jobs:     file u64 | from u64 | uptime u64, ms | bytes; without uptime and bytes where they are wanted
 //! others:   JSON
 //! ```
 //!
@@ -69,6 +70,32 @@ pub enum Message {
     Decided(Agreed),
     /// The key by which miners of Stratum V2 know the sender.
     Authority(Authority),
+    /// The sender would have more of the receiver's file of jobs.
+    JobsWanted(JobsWanted),
+    /// In answer, as soon as there is more of it.
+    JobsPart(JobsPart),
+}
+
+/// From where on a file of jobs is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobsWanted {
+    /// The file, by its number; another one is told from its beginning.
+    pub file: u64,
+    /// Bytes of it that are there.
+    pub from: u64,
+}
+
+/// A part of a file of jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobsPart {
+    /// The file. It has another number when a new one is begun.
+    pub file: u64,
+    /// Bytes of it before these.
+    pub from: u64,
+    /// Milliseconds since the sender's system started: times in the file are counted from there.
+    pub uptime_ms: u64,
+    /// The part.
+    pub bytes: Vec<u8>,
 }
 
 /// Who speaks.
@@ -236,7 +263,9 @@ const NO: u8 = 9;
 const DECIDED: u8 = 10;
 const WITHDRAW: u8 = 11;
 const WANTED: u8 = 12;
-const AUTHORITY: u8 = 14;
+const JOBS_WANTED: u8 = 13;
+const JOBS_PART: u8 = 14;
+const AUTHORITY: u8 = 15;
 
 impl Message {
     /// Its bytes.
@@ -255,6 +284,13 @@ impl Message {
             Message::Withdraw(ask) => json(WITHDRAW, ask),
             Message::Wanted(address) => json(WANTED, address),
             Message::Authority(authority) => json(AUTHORITY, authority),
+            Message::JobsWanted(JobsWanted { file, from }) => {
+                [&[JOBS_WANTED][..], &file.to_le_bytes(), &from.to_le_bytes()].concat()
+            }
+            Message::JobsPart(JobsPart { file, from, uptime_ms, bytes }) => {
+                let numbers = [file, from, uptime_ms].map(|number| number.to_le_bytes());
+                [&[JOBS_PART][..], numbers.as_flattened(), bytes].concat()
+            }
         }
     }
 
@@ -285,6 +321,7 @@ impl Message {
             WITHDRAW => Message::Withdraw(read(body)?),
             WANTED => Message::Wanted(read(body)?),
             AUTHORITY => Message::Authority(read(body)?),
+            JOBS_WANTED | JOBS_PART => read_jobs(*kind, body).ok_or(BadMessage::Unreadable)?,
             _ => return Ok(None),
         };
         message.check()?;
@@ -325,6 +362,8 @@ impl Message {
             Message::Wanted(address) => fits(address),
             Message::Authority(authority) => noise::is_secret(&authority.secret),
             Message::Block(_)
+            | Message::JobsWanted(_)
+            | Message::JobsPart(_)
             | Message::Kept(_)
             | Message::Yes(_)
             | Message::No(_)
@@ -342,6 +381,16 @@ fn json(kind: u8, body: &impl Serialize) -> Vec<u8> {
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadMessage> {
     serde_json::from_slice(body).map_err(|_| BadMessage::Unreadable)
+}
+
+fn read_jobs(kind: u8, body: &[u8]) -> Option<Message> {
+    let mut fields = Fields(body);
+    let (file, from) = (fields.long()?, fields.long()?);
+    if kind == JOBS_WANTED {
+        return Some(Message::JobsWanted(JobsWanted { file, from }));
+    }
+    let uptime_ms = fields.long()?;
+    Some(Message::JobsPart(JobsPart { file, from, uptime_ms, bytes: fields.0.to_vec() }))
 }
 
 fn block_bytes(block: &SolvedBlock) -> Vec<u8> {
@@ -403,6 +452,8 @@ mod tests {
             Message::Wanted("bc1q".to_owned()),
             Message::Decided(agreed),
             Message::Authority(Authority { secret: [5; 32], miners: 2 }),
+            Message::JobsWanted(JobsWanted { file: 7, from: 1 << 40 }),
+            Message::JobsPart(JobsPart { file: 7, from: 0, uptime_ms: 9, bytes: vec![1, 2, 3] }),
         ]
     }
 

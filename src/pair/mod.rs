@@ -4,6 +4,7 @@
 //!
 //! * a block that one of them solves is at once on the other one's card and at its nodes ([`Message::Block`]);
 //! * a miner that comes to the other one begins at the difficulty that it had ([`Message::Levels`]);
+//! * what a miner found for a job of the one counts at the other ([`copy`]);
 //! * both pay the same address at all times ([`agreement`]);
 //! * a miner of Stratum V2 knows both by one key ([`Message::Authority`]);
 //! * no two of their miners search the same space ([`Pair::side`]).
@@ -14,6 +15,7 @@
 
 pub mod agreement;
 pub mod code;
+pub mod copy;
 pub mod drill;
 pub mod message;
 pub mod place;
@@ -33,7 +35,10 @@ use crate::difficulty::{NBits, Target};
 use crate::event::Level as Severity;
 
 use agreement::{Agreement, Record, Standing};
-use message::{Authority, BoxId, Connection, ENTRIES_MAX, Hello, Level, Message, State};
+use copy::{Copying, Write};
+use message::{
+    Authority, BoxId, Connection, ENTRIES_MAX, Hello, JobsPart, JobsWanted, Level, Message, State,
+};
 
 pub use code::Code;
 pub use place::VirtualAddress;
@@ -83,6 +88,10 @@ pub enum Input {
     Written(bool),
     /// How this box is, in answer to [`Output::Report`].
     Report(Box<Report>),
+    /// There is more in this box's file of jobs.
+    JobsGrew,
+    /// A part of it, in answer to [`Output::ReadJobs`].
+    Jobs(JobsPart),
     /// [`Pair::next_deadline`] has come.
     Tick,
 }
@@ -121,6 +130,11 @@ pub enum Output {
     Report,
     /// Miners of Stratum V2 are to know this box by the other one's key from now on.
     TakeKey(Authority),
+    /// Hand in this part of this box's file of jobs, if there is more of it, and else say by
+    /// [`Input::JobsGrew`] when there is.
+    ReadJobs(JobsWanted),
+    /// Write this into the copy of the other box's file of jobs.
+    Copy(Write),
     /// An event for the owner.
     Tell(Severity, String),
 }
@@ -145,6 +159,11 @@ pub struct Pair {
     /// What the other box was told last.
     told_levels: BTreeMap<(String, String), Level>,
     told_connections: Vec<Connection>,
+    /// This box has a place for a copy of the other one's jobs.
+    copies: bool,
+    copy: Copying,
+    /// What the other box would have of this one's jobs.
+    asked: Option<JobsWanted>,
     next_report: Option<Instant>,
     retry: Option<Instant>,
     own: State,
@@ -213,10 +232,19 @@ impl Pair {
             levels: BTreeMap::new(),
             told_levels: BTreeMap::new(),
             told_connections: Vec::new(),
+            copies: false,
+            copy: Copying::default(),
+            asked: None,
             next_report: None,
             retry: None,
             own: State::default(),
         }
+    }
+
+    /// This box has a place for a copy of the other one's jobs.
+    pub fn with_copies(mut self) -> Pair {
+        self.copies = true;
+        self
     }
 
     /// The address that blocks pay; `None` where the settings decide alone.
@@ -303,6 +331,12 @@ impl Pair {
             Input::Wanted(address) => self.agree(agreement::Input::Wanted(address), out),
             Input::Written(is_done) => self.agree(agreement::Input::Written(is_done), out),
             Input::Report(report) => self.report(*report, out),
+            Input::JobsGrew => out.extend(self.asked.map(Output::ReadJobs)),
+            Input::Jobs(part) => {
+                if let (Some(live), Some(_)) = (&self.live, self.asked.take()) {
+                    out.push(Output::Say(live.link, Message::JobsPart(part)));
+                }
+            }
             Input::Tick => self.tick(now, out),
         }
         self.retry = match (self.agreement.wants_retry(), self.retry) {
@@ -361,6 +395,8 @@ impl Pair {
         let name = live.partner.name.clone();
         self.last = Some((now.mono, live));
         self.next_report = None;
+        self.copy.lost();
+        self.asked = None;
         out.push(Output::Tell(
             Severity::Warning,
             format!("The other box, {name}, is not connected."),
@@ -390,10 +426,22 @@ impl Pair {
                     }
                 }
             }
-            Message::Connections(list) => out.push(Output::Connections(list)),
+            Message::Connections(list) => {
+                self.copy.set_needed(!list.is_empty() && self.is_of_our_chain());
+                out.push(Output::Connections(list));
+                self.ask_for_jobs(out);
+            }
             Message::Authority(authority) => {
                 live.keys.1 = Some(authority);
                 self.compare_keys(out);
+            }
+            Message::JobsWanted(wanted) => {
+                self.asked = Some(wanted);
+                out.push(Output::ReadJobs(wanted));
+            }
+            Message::JobsPart(part) => {
+                out.extend(self.copy.take(part).map(Output::Copy));
+                self.ask_for_jobs(out);
             }
             Message::Wanted(_)
             | Message::Ask(_)
@@ -434,12 +482,14 @@ impl Pair {
             let old = live.link;
             out.push(Output::Close(old));
             self.live = None;
+            self.asked = None;
             self.agree(agreement::Input::Lost, out);
         } else {
             let text = format!("The other box, {}, is connected.", hello.name);
             out.push(Output::Tell(Severity::Info, text));
         }
         self.refused = None;
+        self.copy.met(hello.run);
         self.live = Some(Live {
             link,
             called,
@@ -479,14 +529,8 @@ impl Pair {
             let text = format!("The other box sent {} as a block, which is none.", block.hash);
             return out.push(Output::Tell(Severity::Warning, text));
         }
-        let theirs = self.live.as_ref().and_then(|live| {
-            let state = live.state.as_ref().map(|state| &state.chain);
-            state.or(Some(&live.partner.chain)).filter(|chain| !chain.is_empty())
-        });
-        if let Some(theirs) = theirs
-            && !self.own.chain.is_empty()
-            && *theirs != self.own.chain
-        {
+        if !self.is_of_our_chain() {
+            let theirs = self.their_chain().unwrap_or_default();
             let text = format!(
                 "Block {} of the other box is of the chain {theirs}, and this box mines on {}.",
                 block.height, self.own.chain
@@ -494,6 +538,27 @@ impl Pair {
             return out.push(Output::Tell(Severity::Warning, text));
         }
         out.push(Output::Take(Arc::new(SolvedBlock { from_partner: true, ..block })));
+    }
+
+    /// The chain that the other box mines on, if it has told one.
+    fn their_chain(&self) -> Option<&str> {
+        let live = self.live.as_ref()?;
+        let state = live.state.as_ref().map(|state| &state.chain);
+        let chain = state.unwrap_or(&live.partner.chain);
+        (!chain.is_empty()).then_some(chain)
+    }
+
+    /// Whether both boxes mine on one chain, as far as they know.
+    fn is_of_our_chain(&self) -> bool {
+        let is_known = !self.own.chain.is_empty();
+        !is_known || self.their_chain().is_none_or(|theirs| theirs == self.own.chain)
+    }
+
+    fn ask_for_jobs(&mut self, out: &mut Vec<Output>) {
+        if let (Some(live), true) = (&self.live, self.copies) {
+            let wanted = self.copy.ask().map(Message::JobsWanted);
+            out.extend(wanted.map(|wanted| Output::Say(live.link, wanted)));
+        }
     }
 
     fn report(&mut self, report: Report, out: &mut Vec<Output>) {

@@ -397,6 +397,7 @@ impl World {
                 self.input(box_, Input::Report(Box::new(report)));
             }
             Output::TakeKey(authority) => self.homes[box_].card.key = authority.secret[0],
+            Output::ReadJobs(_) | Output::Copy(_) => unreachable!("no miners are told of"),
             Output::Changed | Output::Connections(_) | Output::Tell(..) => {}
         }
     }

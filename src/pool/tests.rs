@@ -1,5 +1,7 @@
 //! The pool with miners of few words, in virtual time.
 
+mod partner_tests;
+
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 

@@ -24,6 +24,7 @@ pub mod handover;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::{Rc, Weak};
@@ -41,6 +42,7 @@ use crate::ids::ConnId;
 use crate::stratum::frame::Framing;
 use crate::stratum::opening::Opening;
 use crate::stratum::v2::noise::Identity;
+use crate::timeout::within;
 
 use super::kept::KeptListeners;
 use super::rtt;
@@ -56,6 +58,9 @@ const MAX_PENDING: usize = 64 * 1024;
 
 /// How long a TLS handshake may take. An ESP32 needs one to three seconds for it.
 const HANDSHAKE: Duration = Duration::from_secs(15);
+
+/// How long a connection waits at most before it is read: see [`Handler::held`].
+const HELD_AT_MOST: Duration = Duration::from_secs(2);
 
 /// How long a closed connection may take to say goodbye.
 const LINGER: Duration = Duration::from_secs(5);
@@ -106,6 +111,10 @@ pub trait Handler {
     fn unfinished(&self, _conn: ConnId) {}
     /// The connection is gone. Why, in words.
     fn closed(&self, conn: ConnId, why: &str);
+    /// Nothing is read of a connection that was just made before this channel ends, or for a moment.
+    fn held(&self, _conn: ConnId) -> Option<Receiver<Infallible>> {
+        None
+    }
     /// A connection was refused before it became one.
     fn refused(&self, peer: IpAddr, why: Turned);
     /// A connection that had not said who it is was closed to make room for another one.
@@ -505,9 +514,13 @@ impl Server {
         };
         let connection = self.connection(id, peer, stream);
         handler.connected(id, peer);
+        let held = handler.held(id);
         let server = self.clone();
         let serve = async move {
             connection.wait(wait).await;
+            if let Some(held) = held {
+                within(HELD_AT_MOST, held.recv()).await;
+            }
             match speaks {
                 Speaks::Either => {}
                 Speaks::V2 => *connection.wire.borrow_mut() = Wire::Greeting(Vec::new()),

@@ -112,6 +112,8 @@ pub struct Context<'a> {
     pub seen: &'a mut Seen,
     /// Miners that left and may come back.
     pub parked: &'a mut BTreeMap<Extranonce1, Parked>,
+    /// What the other box of the pair gave its miners.
+    pub partners: &'a BTreeMap<Extranonce1, Parked>,
     /// What a restart must not forget.
     pub job_records: &'a mut JobRecords,
 }
@@ -531,9 +533,21 @@ impl Session {
         coinbase
     }
 
+    /// What it was given with a job and around it, by the box that made the job.
+    fn given_with<'a>(
+        &'a self,
+        job: &Job,
+        partners: &'a BTreeMap<Extranonce1, Parked>,
+    ) -> Option<&'a Given> {
+        match job.work.is_partners() {
+            true => partners.get(&self.extranonce1()).map(|parked| &parked.given),
+            false => Some(&self.given),
+        }
+    }
+
     /// The coinbase of a job as this miner had it.
-    fn coinbase_of<'a>(&self, job: &'a Job) -> Cow<'a, Coinbase> {
-        let payee = self.given.payees.given(job.id).and_then(Option::as_ref);
+    fn coinbase_of<'a>(job: &'a Job, given: Option<&Given>) -> Cow<'a, Coinbase> {
+        let payee = given.and_then(|given| given.payees.given(job.id)?.as_ref());
         match payee.and_then(|script| job.work.coinbase.paying(script)) {
             Some(coinbase) => Cow::Owned(coinbase),
             None => Cow::Borrowed(&job.work.coinbase),
@@ -710,6 +724,7 @@ impl Session {
             Some(Lookup::Stale(job, since)) => (job, Some(since)),
             Some(Lookup::Unknown) | None => return Err((Reject::UnknownJob, None)),
         };
+        let given = self.given_with(job, context.partners);
         let submission = Submission {
             job: job.id,
             extranonce: sent.extranonce,
@@ -719,10 +734,11 @@ impl Session {
         };
         let share = match &sent.root {
             Some(root) => Share::prove_below(job, root, &submission),
-            None => Share::prove_with(job, &self.coinbase_of(job), &submission),
+            None => Share::prove_with(job, &Session::coinbase_of(job, given), &submission),
         };
         if share.solves {
-            let block = self.solved(now, job, &submission, &share, sent.worker);
+            let coinbase = Session::coinbase_of(job, given).in_block(&submission.extranonce);
+            let block = self.solved(now, job, &coinbase, &share, sent.worker);
             out.push(Output::Block(Arc::new(block)));
         }
         let reached = share.difficulty;
@@ -737,8 +753,9 @@ impl Session {
             })));
         }
         let start = Difficulty(self.profile.start_difficulty);
-        let own = self.given.levels.at(job.id).copied().unwrap_or(start);
-        let least = self.given.levels.least_since(job.id).unwrap_or(own);
+        let levels = given.map(|given| &given.levels);
+        let own = levels.and_then(|levels| levels.at(job.id)).copied().unwrap_or(start);
+        let least = levels.and_then(|levels| levels.least_since(job.id)).unwrap_or(own);
         let node_time = job.work.node_time(now.mono);
         let counts_at =
             |wanted| share.check_rules(job, &submission, node_time, wanted).map(|()| wanted);
@@ -760,12 +777,11 @@ impl Session {
         &self,
         now: Now,
         job: &Job,
-        submission: &Submission,
+        coinbase: &[u8],
         share: &Share,
         worker: &str,
     ) -> SolvedBlock {
         let template = &job.work.template;
-        let coinbase = self.coinbase_of(job).in_block(&submission.extranonce);
         SolvedBlock {
             hash: share.hash,
             height: template.height,
@@ -773,7 +789,7 @@ impl Session {
             reward: template.value,
             worker: self.worker.clone().unwrap_or_else(|| worker.to_owned()),
             from_partner: false,
-            bytes: block::assemble(&share.header, &coinbase, &template.txs),
+            bytes: block::assemble(&share.header, coinbase, &template.txs),
         }
     }
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use soloist::chain::BlockHash;
+use soloist::difficulty::{Difficulty, Target};
 use soloist::hash::sha256d;
 
 use super::manager::Manager;
@@ -247,6 +249,8 @@ pub struct Miner {
     stream: TcpStream,
     reader: BufReader<TcpStream>,
     extranonce1: Vec<u8>,
+    /// By which it is known when it comes back.
+    session: Value,
     pub job: Value,
     /// The tip of the job that was solved last, or that was waited for.
     left: Value,
@@ -270,12 +274,41 @@ impl Miner {
 
     /// The same; `None` where the connection ends before.
     pub fn try_begin(stream: TcpStream, user_agent: &str, worker: &str) -> Option<Miner> {
+        let mut miner = Miner::subscribe(stream, json!([user_agent]))?;
+        miner.try_call("mining.authorize", json!([worker, "x"]))?;
+        let seen = miner.jobs_seen;
+        while miner.jobs_seen == seen {
+            miner.next_line()?;
+        }
+        miner.left = miner.job[1].clone();
+        Some(miner)
+    }
+
+    /// Comes back to another place as cgminer does: as the same session, with the job that it had, and
+    /// without having said who it is.
+    #[allow(dead_code)]
+    pub fn resume(&self, address: SocketAddr, user_agent: &str) -> Miner {
+        let stream = TcpStream::connect(address).unwrap();
+        self.try_resume(stream, user_agent).expect("an answer")
+    }
+
+    /// The same over a connection that is there; `None` where the connection ends before.
+    #[allow(dead_code)]
+    pub fn try_resume(&self, stream: TcpStream, user_agent: &str) -> Option<Miner> {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let again = Miner::subscribe(stream, json!([user_agent, self.session]))?;
+        assert_eq!((&again.session, &again.extranonce1), (&self.session, &self.extranonce1));
+        Some(Miner { job: self.job.clone(), counter: self.counter, ..again })
+    }
+
+    fn subscribe(stream: TcpStream, subscribe: Value) -> Option<Miner> {
         stream.set_nodelay(true).unwrap();
         let reader = BufReader::new(stream.try_clone().unwrap());
         let mut miner = Miner {
             stream,
             reader,
             extranonce1: Vec::new(),
+            session: Value::Null,
             job: Value::Null,
             left: Value::Null,
             jobs_seen: 0,
@@ -284,14 +317,9 @@ impl Miner {
         };
         let rolling = json!([["version-rolling"], {"version-rolling.mask": "ffffffff"}]);
         miner.try_call("mining.configure", rolling)?;
-        let answer = miner.try_call("mining.subscribe", json!([user_agent]))?;
+        let answer = miner.try_call("mining.subscribe", subscribe)?;
+        miner.session = answer["result"][0][0][1].clone();
         miner.extranonce1 = decode(answer["result"][1].as_str().unwrap());
-        miner.try_call("mining.authorize", json!([worker, "x"]))?;
-        let seen = miner.jobs_seen;
-        while miner.jobs_seen == seen {
-            miner.next_line()?;
-        }
-        miner.left = miner.job[1].clone();
         Some(miner)
     }
 
@@ -367,6 +395,17 @@ impl Miner {
 
     /// The parameters of a share that solves the present job, and the block's hash.
     pub fn solve(&mut self) -> (Value, String) {
+        self.search(|hash| hash[31] < 0x7f)
+    }
+
+    /// The parameters of a share of the present job that reaches a difficulty.
+    #[allow(dead_code)]
+    pub fn share(&mut self, difficulty: f64) -> Value {
+        let target = Target::from_difficulty(Difficulty(difficulty));
+        self.search(|hash| target.is_met_by(&BlockHash(*hash))).0
+    }
+
+    fn search(&mut self, is_good: impl Fn(&[u8; 32]) -> bool) -> (Value, String) {
         self.counter += 1;
         self.left = self.job[1].clone();
         let extranonce2 = self.counter.to_be_bytes();
@@ -395,7 +434,7 @@ impl Miner {
         for nonce in 0u32.. {
             header[76..].copy_from_slice(&nonce.to_le_bytes());
             let mut hash = sha256d(&header);
-            if hash[31] < 0x7f {
+            if is_good(&hash) {
                 hash.reverse();
                 let share = json!([
                     "worker",
@@ -408,7 +447,7 @@ impl Miner {
                 return (share, faster_hex::hex_string(&hash));
             }
         }
-        unreachable!("every second hash is a block")
+        unreachable!("one of so many hashes is good")
     }
 
     /// Solves the present job and submits it; the answer and the block's hash.

@@ -92,6 +92,8 @@ impl TheBox {
         daemon.http = (own, PAGE).into();
         fs::create_dir(daemon.data()).unwrap();
         let disk = card.map(|make| make(daemon.config().parent().unwrap(), &daemon.data()));
+        // As if they had met before: their jobs have different ids.
+        fs::write(daemon.data().join("run"), format!("{}\n", 1000 * u32::from(n))).unwrap();
         daemon.launch();
         daemon.wait_ready();
         let dir = tempfile::tempdir().unwrap();
@@ -179,6 +181,11 @@ impl TheBox {
         if let Some(mut keepalived) = self.keepalived.take() {
             keepalived.wait().unwrap();
         }
+    }
+
+    /// A file of its directory in memory.
+    fn in_memory(&self, name: &str) -> Vec<u8> {
+        fs::read(self.daemon.runtime().unwrap().join(name)).unwrap_or_default()
     }
 
     fn cable(&self, state: &str) {
@@ -463,6 +470,11 @@ fn a_box_whose_card_takes_nothing_gives_the_address_up() {
     in_the_house("pair_e2e::a_box_whose_card_takes_nothing_gives_the_address_up", failing);
 }
 
+#[test]
+fn what_a_miner_found_for_a_dead_box_counts_at_the_other() {
+    in_the_house("pair_e2e::what_a_miner_found_for_a_dead_box_counts_at_the_other", late_blocks);
+}
+
 fn in_the_house(name: &str, inside: fn()) {
     let _alone = alone();
     let what = "two boxes that share an address";
@@ -584,6 +596,49 @@ fn tickled() {
     rig.until_reset();
     println!("and is reset {:?} after it sent something", began.elapsed());
     house.boxes[active].cable("up");
+}
+
+/// With what the boxes tell each other themselves. On this chain every share is a block.
+fn late_blocks() {
+    let mut house = House::start(None);
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        let active = house.wait_for_one();
+        let at = SocketAddr::from((SHARED, STRATUM));
+        let mut miner = Miner::connect(at, "cgminer/4.11.1", "attic");
+        let [here, other] = [active, 1 - active].map(|n: usize| &house.boxes[n]);
+        wait_for("the copy of the jobs to be whole", || {
+            let copy = other.in_memory("pair-jobs");
+            (copy.len() > 100 && copy == here.in_memory("jobs")).then_some(())
+        });
+        let told = String::from_utf8(other.in_memory("pair-connections")).unwrap();
+        assert!(told.starts_with(&format!("{at} {HERE}:")) && told.lines().count() == 1, "{told}");
+        let (late, hash) = miner.solve();
+        let began = Instant::now();
+        house.boxes[active].kill_all();
+        while miner.next_line().is_some() {}
+        let mut again = wait_for("the miner to be back", || {
+            let stream = TcpStream::connect_timeout(&at, Duration::from_secs(1)).ok()?;
+            miner.try_resume(stream, "cgminer/4.11.1")
+        });
+        assert_eq!(again.call("mining.submit", late)["result"], true);
+        times.push(began.elapsed());
+        let other = &house.boxes[1 - active];
+        wait_for("the block in the other box's ledger", || {
+            let blocks = other.daemon.blocks();
+            blocks.first().is_some_and(|block| block["hash"] == hash).then_some(())
+        });
+        let header = hash.parse().unwrap();
+        wait_for("the block at its node", || {
+            other.node.chain().block(&header).is_some().then_some(())
+        });
+        house.boxes[active].daemon.launch();
+        house.boxes[active].hold();
+        thread::sleep(Duration::from_secs(3));
+    }
+    times.sort();
+    println!("from the death of a box to the first late share that counts: {times:?}");
+    assert!(times[1] < AT_MOST, "{times:?}");
 }
 
 /// A card on which every write fails.
