@@ -141,10 +141,11 @@ fn card(view: &View<'_>, pair: &PairView, one: &PairBoxView, is_own: bool) -> Ma
     html! {
         article.node.(class) {
             h3 {
-                (name(one)) " " span.pill { (role(pair, one, is_own)) }
-                @if is_own { small { "this box" } }
+                @if is_own { "This box" } @else { "The other box" }
+                " " span.pill { (role(pair, one, is_own)) }
             }
             p.line {
+                span { (name(one)) }
                 @if let (false, Some(since)) = (is_there, pair.since) { span { "last seen " (view.ago(since)) } }
                 @if let Some(height) = one.height { span { "block " (format::thousands(height)) } }
                 span { (miners(one.miners)) }
