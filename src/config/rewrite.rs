@@ -285,6 +285,7 @@ fn write_login(table: &mut Table, node: &NodeValues) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::PairValues;
 
     const FILE: &str = r#"# My box
 [payout]
@@ -507,6 +508,42 @@ level = "info"
         let inline = "notify = [{ kind = \"slack\", url = \"https://s\" }]\n";
         assert_eq!(read(&add(inline, 7, &hook).unwrap()).len(), 2);
         assert!(add("notify = 7\n", 0, &hook).is_err());
+    }
+
+    #[test]
+    fn the_other_box_comes_changes_and_goes_and_what_stays_keeps_its_comments() {
+        let values = |partner: &str, address: &str, secret: Option<&str>| PairValues {
+            partner: partner.to_owned(),
+            virtual_address: address.to_owned(),
+            secret: secret.map(str::to_owned),
+        };
+        let write = |text: &str, before: &PairValues, after: &PairValues| {
+            let (before, after) = (before.clone(), after.clone());
+            let change = SectionChange::Pair(Box::new(PairChange { before, after }));
+            rewrite_section(text, &change).unwrap()
+        };
+        let none = PairValues::default();
+        let one = values("192.168.1.21", "192.168.1.240/24", Some("AAAAA-BBBBB"));
+        let text = write(FILE, &none, &one);
+        assert!(text.starts_with(FILE), "{text}");
+        let read: toml::Value = toml::from_str(&text).unwrap();
+        let told = ["partner", "virtual_address", "secret"].map(|name| read["pair"][name].as_str());
+        assert_eq!(told, [Some("192.168.1.21"), Some("192.168.1.240/24"), Some("AAAAA-BBBBB")]);
+
+        let own = "[pair] # Upstairs.\npartner = \"192.168.1.21\" # the attic\n\
+                   virtual_address = \"192.168.1.240/24\" # theirs\nsecret = \"AAAAA-BBBBB\"\n\
+                   listen = \"0.0.0.0:4000\" # mine\n";
+        assert_eq!(write(own, &one, &one), own);
+        let other = values("192.168.1.22", "192.168.1.240/24", Some("CCCCC-DDDDD"));
+        let text = write(own, &one, &other);
+        for kept in ["# Upstairs.", "\"192.168.1.22\" # the attic", "# theirs", "# mine"] {
+            assert!(text.contains(kept), "{kept} in\n{text}");
+        }
+        assert!(text.contains("CCCCC-DDDDD") && !text.contains("AAAAA"), "{text}");
+        // Forgotten: the code goes as well.
+        let text = write(own, &one, &values("", "192.168.1.240/24", None));
+        assert!(!text.contains("partner") && !text.contains("secret"), "{text}");
+        assert!(text.contains("# theirs") && text.contains("# mine"), "{text}");
     }
 
     #[test]

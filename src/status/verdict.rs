@@ -1105,6 +1105,7 @@ mod tests {
             (alarm("block_waiting:ab", About::Block, Level::Warning), true),
             (alarm("payout_change", About::Box, Level::Warning), false),
             (alarm("job_pays_others", About::Box, Level::Critical), false),
+            (alarm("pair_change", About::Box, Level::Warning), false),
             (alarm("hot", About::Box, Level::Critical), true),
         ];
         for (alarm, may) in cases {

@@ -676,7 +676,10 @@ pub fn encrypted() -> Snapshot {
 
 /// This box and another one, all well.
 pub fn pair() -> Snapshot {
-    let mut s = home();
+    Snapshot { pair: Some(both_boxes()), ..home() }
+}
+
+fn both_boxes() -> PairView {
     let own = PairBoxView {
         name: "attic".to_owned(),
         version: "0.2.0 (1a2b3c4)".to_owned(),
@@ -705,7 +708,7 @@ pub fn pair() -> Snapshot {
         clock_ahead_s: Some(-1),
         ..own.clone()
     };
-    s.pair = Some(PairView {
+    PairView {
         partner: "192.168.1.21".to_owned(),
         virtual_address: Some("192.168.1.240".to_owned()),
         connected: true,
@@ -724,35 +727,34 @@ pub fn pair() -> Snapshot {
             away_s: Some(2.2),
         }),
         troubles: Vec::new(),
-    });
-    s
+    }
 }
 
 /// The other box, which has another version, is away, and a new payout address waits for it.
 pub fn pair_away() -> Snapshot {
-    let mut s = pair();
-    let pair = s.pair.as_mut().unwrap();
-    pair.connected = false;
-    pair.since = Some(NOW - 7_500);
-    pair.lost = LossView { disconnects: 2, reconnects: 1 };
-    pair.unkept_blocks = 1;
-    pair.drill = None;
-    pair.payout = PairPayoutView {
-        state: PairPayout::Waiting,
-        address: Some("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".to_owned()),
-    };
-    let other = pair.other.as_mut().unwrap();
-    other.protocol = 2;
-    other.version = "0.4.0".to_owned();
-    other.clock_ahead_s = Some(3700);
-    other.pending = Some(PendingPayout {
-        address: "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".to_owned(),
-        due_at: NOW + 300,
+    let address = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".to_owned();
+    let pair = both_boxes();
+    let other = pair.other.map(|other| PairBoxView {
+        protocol: 2,
+        version: "0.4.0".to_owned(),
+        clock_ahead_s: Some(3700),
+        pending: Some(PendingPayout { address: address.clone(), due_at: NOW + 300 }),
+        ..other
     });
     let trouble = |trouble, since| PairTroubleView { trouble, since };
-    s.pair_change = Some(PairChangeView { partner: String::new(), due_at: NOW + 400 });
-    pair.troubles = vec![trouble(Trouble::Away, NOW - 7_500), trouble(Trouble::Waiting, NOW - 600)];
-    s
+    let pair = PairView {
+        connected: false,
+        since: Some(NOW - 7_500),
+        other,
+        payout: PairPayoutView { state: PairPayout::Waiting, address: Some(address) },
+        unkept_blocks: 1,
+        lost: LossView { disconnects: 2, reconnects: 1 },
+        drill: None,
+        troubles: vec![trouble(Trouble::Away, NOW - 7_500), trouble(Trouble::Waiting, NOW - 600)],
+        ..pair
+    };
+    let change = PairChangeView { partner: String::new(), due_at: NOW + 400 };
+    Snapshot { pair: Some(pair), pair_change: Some(change), ..home() }
 }
 
 /// What strangers may send.
@@ -791,18 +793,24 @@ pub fn hostile() -> Snapshot {
     s.outside.connections[0].agent = Some(format!("/{script}{}/", "x".repeat(60)));
     s.outside.connections[0].address = script.to_owned();
     s.best_shares[0].miner = script.to_owned();
-    s.pair = pair().pair;
-    let pair = s.pair.as_mut().unwrap();
-    let other = pair.other.as_mut().unwrap();
-    other.name = format!("{script}{}", "x".repeat(200));
-    other.version = script.to_owned();
-    other.clock_ahead_s = Some(i64::MIN);
-    other.pending = Some(PendingPayout { address: script.to_owned(), due_at: u64::MAX });
-    (other.hashrate, other.best) = (f64::MAX, f64::MAX);
-    (other.miners, other.blocks) = (u64::from(u32::MAX), u64::MAX);
-    pair.together = PairView::sum(&pair.own, pair.other.as_ref());
-    pair.payout.state = PairPayout::Apart;
-    pair.payout.address = Some(script.to_owned());
+    let pair = both_boxes();
+    let other = pair.other.map(|other| PairBoxView {
+        name: format!("{script}{}", "x".repeat(200)),
+        version: script.to_owned(),
+        clock_ahead_s: Some(i64::MIN),
+        pending: Some(PendingPayout { address: script.to_owned(), due_at: u64::MAX }),
+        hashrate: f64::MAX,
+        best: f64::MAX,
+        miners: u64::from(u32::MAX),
+        blocks: u64::MAX,
+        ..other
+    });
+    s.pair = Some(PairView {
+        together: PairView::sum(&pair.own, other.as_ref()),
+        other,
+        payout: PairPayoutView { state: PairPayout::Apart, address: Some(script.to_owned()) },
+        ..pair
+    });
     s.name = format!("solo{script}");
     s
 }
