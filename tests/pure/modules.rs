@@ -90,6 +90,19 @@ fn the_overview_names_each_module() {
     }
 }
 
+/// `tests/features` sees to it, where cargo is asked for the whole workspace. Otherwise tests would be left
+/// out, and nobody would notice.
+#[test]
+fn whatever_is_tested_has_all_that_can_be_built_in() {
+    let features = [
+        ("demo", cfg!(feature = "demo")),
+        ("mqtt", cfg!(feature = "mqtt")),
+        ("zmq", cfg!(feature = "zmq")),
+    ];
+    let missing: Vec<_> = features.iter().filter(|(_, is_there)| !is_there).collect();
+    assert!(missing.is_empty(), "say cargo test without --package: {missing:?}");
+}
+
 struct Module {
     name: String,
     /// Counted from the top.
