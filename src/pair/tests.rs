@@ -48,6 +48,8 @@ struct Home {
     node: BTreeSet<BlockHash>,
     node_dead_until: u64,
     known: BTreeMap<BlockHash, Arc<SolvedBlock>>,
+    /// The node has all that is known.
+    handed: bool,
     /// An agreement is on the card.
     bound: bool,
     /// It was in force while it was there.
@@ -111,6 +113,7 @@ impl World {
             node: BTreeSet::new(),
             node_dead_until: 0,
             known: BTreeMap::new(),
+            handed: false,
             bound: false,
             settled: false,
         };
@@ -251,6 +254,7 @@ impl World {
         home.pair = Some(Pair::new(hello, record));
         home.calls_at = ms;
         home.known = home.card.spool.clone();
+        home.handed = false;
         let (wanted, spool) = (home.card.wanted.clone(), home.card.spool.clone());
         let _ = now;
         self.input(box_, Input::Wanted(wanted));
@@ -293,8 +297,9 @@ impl World {
 
     fn node(&mut self, box_: usize) {
         let home = &mut self.homes[box_];
-        if home.pair.is_some() && self.ms >= home.node_dead_until {
+        if home.pair.is_some() && !home.handed && self.ms >= home.node_dead_until {
             home.node.extend(home.known.keys().copied());
+            home.handed = true;
         }
     }
 
@@ -386,6 +391,7 @@ impl World {
                     return self.input(box_, Input::Kept(block.hash));
                 }
                 home.known.insert(block.hash, block.clone());
+                home.handed = false;
                 if !home.writes.iter().any(|(_, other)| other.hash == block.hash) {
                     home.writes.push((at, block));
                 }
@@ -447,6 +453,7 @@ impl World {
         let (at, block) = (self.ms + 5 + self.random.below(120), Arc::new(block));
         let home = &mut self.homes[box_];
         home.known.insert(block.hash, block.clone());
+        home.handed = false;
         home.writes.push((at, block.clone()));
         self.input(box_, Input::Solved(block));
     }
