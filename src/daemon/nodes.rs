@@ -21,6 +21,7 @@ use crate::peer_address::{PeerAddress, PeerHost};
 use crate::peers::PeerHandle;
 use crate::rpc::NodeHandle;
 use crate::status::{About, AlarmKind, AlarmView, EventKind, Level, LossView, format};
+use crate::stratum::session::SessionKey;
 use crate::template::Template;
 
 use super::silence::Silence;
@@ -258,7 +259,11 @@ impl State {
         if old.nodes_in_use() != self.config.nodes_in_use() {
             self.nodes.reload(self.config.nodes_in_use(), &self.executor, &self.queue);
         }
-        let key = self.engine.pool().rules().session_key.clone();
+        // Both boxes of a pair know a miner's session, also where the pair has begun after the start.
+        let key = match self.pair.as_ref().and(self.config.pair.code()) {
+            Some(code) => SessionKey(code.session_key()),
+            None => self.engine.pool().rules().session_key.clone(),
+        };
         let settings = super::settings(&self.config, &self.nodes, key);
         self.engine_input(now, engine::Input::Settings(Box::new(settings)));
         if super::chains_of_payees(old) != super::chains_of_payees(&self.config) {
