@@ -444,8 +444,8 @@ impl Daemon {
         let runtime = config.data.runtime.as_deref();
         let (job_file, restored) = JobFile::open(now, runtime);
         let last_job = restored.as_ref().and_then(|restored| restored.last_job);
-        let half = pair.as_ref().and_then(|side| side.half());
-        let mut secrets = Secrets::load(&config.data.dir, last_job, half).map_err(|error| {
+        let side = pair.as_ref().and_then(|pair| pair.side());
+        let mut secrets = Secrets::load(&config.data.dir, last_job, side).map_err(|error| {
             log::error!("no random numbers: {error}");
             Exit::Software
         })?;
@@ -1145,14 +1145,14 @@ struct Secrets {
 impl Secrets {
     /// Reads them from the data directory, or draws them. If the key cannot be saved, sessions
     /// cannot be resumed after a restart; nothing else is lost. `last_job` is the last remembered
-    /// job of an earlier run. `half` is this box's half of the jobs' ids, where it is one of a pair.
+    /// job of an earlier run. `side` is that of this box, where it is one of a pair.
     fn load(
         data: &Path,
         last_job: Option<JobId>,
-        half: Option<bool>,
+        side: Option<bool>,
     ) -> Result<Secrets, getrandom::Error> {
         let path = data.join("session-key");
-        let first_job_id = first_job_id(data, last_job, half)?;
+        let first_job_id = first_job_id(data, last_job, side)?;
         let session_key = kept_or_drawn(&path, "miners cannot resume over a restart")?;
         let session_key = SessionKey(session_key);
         Ok(Secrets { session_key, first_job_id, identity: identity(data)?.map(Rc::new) })
@@ -1194,7 +1194,7 @@ fn kept_or_drawn(path: &Path, consequence: &str) -> Result<[u8; 32], getrandom::
 fn first_job_id(
     data: &Path,
     last_job: Option<JobId>,
-    half: Option<bool>,
+    side: Option<bool>,
 ) -> Result<JobId, getrandom::Error> {
     let path = data.join("run");
     let kept: Option<u32> =
@@ -1203,15 +1203,15 @@ fn first_job_id(
         Some(last) => last.wrapping_add(1),
         None => getrandom::u32()?,
     };
-    let first_of = |run| JobId::first_of(run).on_side(half);
-    if let Some(last) = last_job.filter(|last| !last.is_before(first_of(run))) {
+    if let Some(last) = last_job.filter(|last| !last.is_before(JobId::first_of(run))) {
         run = last.run() + 1;
     }
+    let run = JobId::run_on_side(run, side);
     // Before the first job goes out: a power cut must not give this run's number to the next one.
     if let Err(error) = keep(&path, format!("{run}\n").as_bytes(), Rights::Keep(0o666)) {
         log::warn!("{}: {error}: job ids are random", path.display());
     }
-    Ok(first_of(run))
+    Ok(JobId::first_of(run))
 }
 
 fn keep(path: &Path, bytes: &[u8], rights: Rights) -> std::io::Result<()> {

@@ -232,17 +232,16 @@ impl JobId {
         JobId(run.wrapping_mul(JobId::RUN))
     }
 
+    /// This run, or the next one that a box on this side may have: of the boxes of a pair one has the even
+    /// runs, the other one the odd ones, so that no two jobs have one id.
+    pub fn run_on_side(run: u32, side: Option<bool>) -> u32 {
+        let fits = side.is_none_or(|odd| (run % 2 == 1) == odd);
+        if fits { run } else { run.wrapping_add(1) }
+    }
+
     /// The number of the run that issued it.
     pub fn run(self) -> u32 {
         self.0 / JobId::RUN
-    }
-
-    /// The same place on one side of all ids: the boxes of a pair issue different halves.
-    pub fn on_side(self, side: Option<bool>) -> JobId {
-        match side {
-            Some(upper) => JobId(self.0 & (u32::MAX >> 1) | u32::from(upper) << 31),
-            None => self,
-        }
     }
 
     /// Whether it was issued before another. Ids wrap after 2^32 jobs.
@@ -593,6 +592,21 @@ pub(crate) mod tests {
             assert!(matches!(jobs.find(job.id), Lookup::Current(found) if found.id == job.id));
         }
         assert!(matches!(jobs.find(JobId(7777)), Lookup::Unknown));
+    }
+
+    #[test]
+    fn the_runs_of_two_boxes_are_different_ones_and_rise() {
+        for run in [0, 1, 4094, 4095, u32::MAX] {
+            let of = |side| JobId::first_of(JobId::run_on_side(run, side));
+            assert_eq!(of(None), JobId::first_of(run));
+            assert_ne!(of(Some(false)).run(), of(Some(true)).run());
+            for side in [false, true] {
+                let next = JobId::run_on_side(run.wrapping_add(1), Some(side));
+                let before = JobId::first_of(run.wrapping_sub(1));
+                assert!(before.is_before(of(Some(side))));
+                assert!(before.is_before(JobId::first_of(next)));
+            }
+        }
     }
 
     #[test]

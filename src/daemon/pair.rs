@@ -141,7 +141,7 @@ impl PairSide {
     }
 
     /// On which side of the extranonces and of the jobs' ids this box is, as far as an earlier run knew it.
-    pub(super) fn half(&self) -> Option<bool> {
+    pub(super) fn side(&self) -> Option<bool> {
         self.pair.side()
     }
 
@@ -290,11 +290,9 @@ impl State {
     }
 
     pub(super) fn tick_pair(&mut self, now: Now) {
+        self.tick_jobs_copy(now);
         let Some(side) = &self.pair else { return };
-        let is_due = |at: Option<Instant>| at.is_some_and(|at| now.mono >= at);
-        if is_due(side.copy.look) {
-            self.own_jobs_grew(now);
-        } else if is_due(side.pair.next_deadline()) {
+        if side.pair.next_deadline().is_some_and(|at| now.mono >= at) {
             self.pair_input(now, Input::Tick);
         }
         if self.pair.as_ref().is_some_and(|side| now.mono >= side.look) {
@@ -304,7 +302,10 @@ impl State {
 
     pub(super) fn pair_deadline(&self) -> Option<Instant> {
         let side = self.pair.as_ref()?;
-        [Some(side.look), side.pair.next_deadline(), side.copy.look].into_iter().flatten().min()
+        [Some(side.look), side.pair.next_deadline(), side.copy.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether something is wrong with the pair.

@@ -33,9 +33,9 @@ use super::{Event, State};
 /// The copy, beside the file of this box's own jobs.
 const FILE: &str = "pair-jobs";
 
-/// Miners that come one after the other cause no reading each: what a box in a split network counts
-/// meanwhile is read with the next.
-const READ_EVERY: Duration = Duration::from_secs(5);
+/// Miners that come one after the other cause no reading each, if the copy grows meanwhile: they wait for
+/// the next.
+const READ_EVERY: Duration = Duration::from_millis(500);
 
 /// While new work with all of its transactions is being written, it is looked for so often.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -49,12 +49,23 @@ pub(super) struct JobsCopy {
     file: Option<MemoryFile>,
     /// The other box's uptime, and when it told it.
     told: Option<Moment>,
-    /// The copy is being read; the end of the channel tells the miners that wait.
-    reading: Option<(Sender<Infallible>, Receiver<Infallible>)>,
+    reading: Option<Reading>,
     /// So much of it was read, and when.
     read: Option<(u64, Instant)>,
-    /// When it is looked for more of it.
-    pub(super) look: Option<Instant>,
+    /// When it is looked for more of this box's own file.
+    look: Option<Instant>,
+}
+
+/// The copy is being read, or is about to be.
+#[derive(Debug)]
+struct Reading {
+    /// Its end tells the miners that wait.
+    _done: Sender<Infallible>,
+    waits: Receiver<Infallible>,
+    /// When it begins, if it has not begun.
+    begins_at: Option<Instant>,
+    /// Another miner came since it began.
+    again: bool,
 }
 
 impl JobsCopy {
@@ -92,19 +103,51 @@ impl JobsCopy {
         Ok(())
     }
 
-    /// Begins to read the copy, if there is anything in it that was not read: its path, and the other box's
-    /// uptime now.
+    /// Whether there is anything in the copy that was not read.
+    fn has_news(&self) -> bool {
+        let size = self.file.as_ref().map_or(0, MemoryFile::size);
+        size > self.read.map_or(0, |(read, _)| read)
+    }
+
+    /// When it may be read again.
+    fn may_be_read_at(&self, now: Now) -> Instant {
+        self.read.map_or(now.mono, |(_, last)| now.mono.max(last + READ_EVERY))
+    }
+
+    /// A miner came to the shared address: it waits for a reading, if there is anything new to read.
+    fn expect(&mut self, now: Now) {
+        if let Some(reading) = &mut self.reading {
+            reading.again |= reading.begins_at.is_none();
+        } else if self.has_news() {
+            let (done, waits) = async_channel::bounded(1);
+            let begins_at = Some(self.may_be_read_at(now));
+            self.reading = Some(Reading { _done: done, waits, begins_at, again: false });
+        }
+    }
+
+    /// Begins a reading that is due: the copy's path, and the other box's uptime now.
     fn begin_to_read(&mut self, now: Now) -> Option<(PathBuf, Moment)> {
         let (file, told) = (self.file.as_ref()?, self.told?);
-        let is_news =
-            |(size, at): (u64, Instant)| size < file.size() && now.mono >= at + READ_EVERY;
-        if self.reading.is_some() || !self.read.is_none_or(is_news) {
-            return None;
-        }
+        self.reading.as_mut()?.begins_at.take_if(|at| now.mono >= *at)?;
         self.read = Some((file.size(), now.mono));
-        self.reading = Some(async_channel::bounded(1));
         let uptime = told.uptime + now.mono.saturating_duration_since(told.mono);
         Some((file.path().to_owned(), Moment { mono: now.mono, uptime }))
+    }
+
+    /// It was read. Who came meanwhile waits for another reading, if there is more.
+    fn was_read(&mut self, now: Now) {
+        let begins_at = Some(self.may_be_read_at(now));
+        let again = self.has_news();
+        self.reading = self.reading.take().filter(|reading| reading.again && again);
+        if let Some(reading) = &mut self.reading {
+            (reading.begins_at, reading.again) = (begins_at, false);
+        }
+    }
+
+    /// When it is to be looked for more of this box's own jobs, or the copy is to be read.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let reads = self.reading.as_ref().and_then(|reading| reading.begins_at);
+        [self.look, reads].into_iter().flatten().min()
     }
 
     /// A part of this box's own file; `None` if there is no more of it.
@@ -128,7 +171,7 @@ impl State {
         let Some(side) = &mut self.pair else { return };
         if let Err(error) = side.copy.write(now, write) {
             log::warn!("{FILE}: {error}: late shares of the other box's miners would not count");
-            (side.copy.file, side.copy.told) = (None, None);
+            (side.copy.file, side.copy.told, side.copy.reading) = (None, None, None);
         }
     }
 
@@ -153,9 +196,24 @@ impl State {
 
     /// A miner is here. At the shared address it may be one of the other box's.
     pub(super) fn expect_partners_miner(&mut self, now: Now, conn: ConnId) {
-        if !self.is_at_shared_address(conn) {
-            return;
+        if self.is_at_shared_address(conn)
+            && let Some(side) = &mut self.pair
+        {
+            side.copy.expect(now);
+            self.read_jobs_copy(now);
         }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick_jobs_copy(&mut self, now: Now) {
+        let Some(side) = &self.pair else { return };
+        if side.copy.look.is_some_and(|at| now.mono >= at) {
+            self.own_jobs_grew(now);
+        }
+        self.read_jobs_copy(now);
+    }
+
+    fn read_jobs_copy(&mut self, now: Now) {
         let Some(side) = &mut self.pair else { return };
         let Some((path, moment)) = side.copy.begin_to_read(now) else { return };
         let queue = self.queue.clone();
@@ -177,14 +235,14 @@ impl State {
             self.engine_input(now, engine::Input::PartnersJobs(copied));
         }
         if let Some(side) = &mut self.pair {
-            side.copy.reading = None;
+            side.copy.was_read(now);
         }
     }
 
     /// What a miner that comes to the shared address waits for: the end of the channel.
     pub(super) fn awaits_jobs_copy(&self, conn: ConnId) -> Option<Receiver<Infallible>> {
-        let (_, read) = self.pair.as_ref()?.copy.reading.as_ref()?;
-        self.is_at_shared_address(conn).then(|| read.clone())
+        let reading = self.pair.as_ref()?.copy.reading.as_ref()?;
+        self.is_at_shared_address(conn).then(|| reading.waits.clone())
     }
 
     fn is_at_shared_address(&self, conn: ConnId) -> bool {
