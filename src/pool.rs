@@ -27,7 +27,7 @@ use crate::job::{Change, Job, Jobs, Work};
 use crate::job_journal::{JobRecord, RestoredJobs};
 use crate::share::Seen;
 use crate::stratum::firmware::Saved;
-use crate::stratum::given::{JobRecords, Parked};
+use crate::stratum::given::{Elsewhere, JobRecords, Parked};
 use crate::stratum::handover::{HandedSession, Unfit};
 use crate::stratum::outbox::{CloseReason, Outbox, Output};
 use crate::stratum::session::{Context, Identity, Rules, Session};
@@ -126,8 +126,8 @@ pub struct Pool {
     /// The half of them that is given away.
     side: Option<bool>,
     parked: BTreeMap<Extranonce1, Parked>,
-    /// What the other box of the pair gave its miners with the jobs of it that are known.
-    partners: BTreeMap<Extranonce1, Parked>,
+    /// What the other box of the pair gave its miners with the jobs of it that are known, and counted.
+    partners: Elsewhere,
     /// When all miners last got a job.
     last_notify: Option<Instant>,
     job_records: JobRecords,
@@ -153,7 +153,7 @@ impl Pool {
             extranonces: BTreeMap::new(),
             side: None,
             parked: BTreeMap::new(),
-            partners: BTreeMap::new(),
+            partners: Elsewhere::default(),
             last_notify: None,
             job_records: JobRecords::default(),
             news: Vec::new(),
@@ -425,12 +425,12 @@ impl Pool {
         let tip = work.template.prev;
         let change = self.jobs.set_work(now, work);
         if change == Change::NewTip && !goes_on {
-            // The other box was on this tip before, and what it counted is known.
+            // The other box was on this tip before: shares of its jobs have counted here.
             if !self.jobs.has_partners(tip) {
                 self.seen.clear();
             }
             if !self.jobs.has_any_partners() {
-                self.partners.clear();
+                self.partners = Elsewhere::default();
             }
             self.job_records.note(|| JobRecord::Tip);
             self.sessions.values().for_each(|session| session.remind(&mut self.job_records));

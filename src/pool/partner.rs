@@ -13,13 +13,13 @@ use crate::coinbase;
 use crate::ids::NodeId;
 use crate::job::{Job, SameIds, Work};
 use crate::job_journal::{JobRecord, RestoredJobs};
-use crate::stratum::given::Parked;
+use crate::stratum::given::{Elsewhere, Parked};
 
 /// The node id for work of the other box: it has its own nodes.
 const ELSEWHERE: NodeId = NodeId(u32::MAX);
 
-/// Counted shares of the other box that are remembered, the newest. More would make this box forget its
-/// own.
+/// Counted shares of the other box that are remembered, the newest. A home's miners send as many in hours,
+/// which no tip lasts.
 const SHARES_KEPT: usize = 1 << 15;
 
 /// Nodes of a merkle branch. A block has less than 2^17 transactions.
@@ -82,12 +82,9 @@ impl Pool {
         while given.len() > MAX_PARKED {
             given.pop_first();
         }
-        self.partners = given;
         let late = shares.len().saturating_sub(SHARES_KEPT);
-        shares.drain(..late);
-        for key in shares {
-            self.seen.insert_key(key);
-        }
+        let counted = shares.into_iter().skip(late).collect();
+        self.partners = Elsewhere { given, counted };
         Ok(count)
     }
 }

@@ -5,7 +5,7 @@
 //! list of difficulties, each with its first job id, is enough. The payee of a block is stored in
 //! the same way, where miners may be paid by name.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use crate::clock::Now;
@@ -40,6 +40,15 @@ impl JobRecords {
 pub struct Parked {
     pub(super) since: Instant,
     pub(super) given: Given,
+}
+
+/// What the other box of a pair gave its miners, and what it counted of them.
+#[derive(Debug, Default)]
+pub struct Elsewhere {
+    /// What it gave each.
+    pub given: BTreeMap<Extranonce1, Parked>,
+    /// The shares, by [`crate::share::Seen::key`]. In order: who knows the code could choose them.
+    pub counted: BTreeSet<u64>,
 }
 
 /// What a miner was given with its jobs.

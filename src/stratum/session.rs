@@ -39,7 +39,7 @@ use crate::share::{RolledVersion, Seen, Share, Submission};
 use crate::vardiff::{Start, Vardiff};
 
 use super::firmware::{self, Override, Profile, SIGN_OF_LIFE, Saved, Unclear};
-use super::given::{Given, JobRecords, Parked};
+use super::given::{Elsewhere, Given, JobRecords, Parked};
 use super::handover::{HandedSession, Unfit};
 use super::outbox::{CloseReason, Outbox, Output};
 use super::v1::V1;
@@ -112,8 +112,8 @@ pub struct Context<'a> {
     pub seen: &'a mut Seen,
     /// Miners that left and may come back.
     pub parked: &'a mut BTreeMap<Extranonce1, Parked>,
-    /// What the other box of the pair gave its miners.
-    pub partners: &'a BTreeMap<Extranonce1, Parked>,
+    /// What the other box of the pair gave its miners, and counted.
+    pub partners: &'a Elsewhere,
     /// What a restart must not forget.
     pub job_records: &'a mut JobRecords,
 }
@@ -534,13 +534,9 @@ impl Session {
     }
 
     /// What it was given with a job and around it, by the box that made the job.
-    fn given_with<'a>(
-        &'a self,
-        job: &Job,
-        partners: &'a BTreeMap<Extranonce1, Parked>,
-    ) -> Option<&'a Given> {
+    fn given_with<'a>(&'a self, job: &Job, partners: &'a Elsewhere) -> Option<&'a Given> {
         match job.work.is_partners() {
-            true => partners.get(&self.extranonce1()).map(|parked| &parked.given),
+            true => partners.given.get(&self.extranonce1()).map(|parked| &parked.given),
             false => Some(&self.given),
         }
     }
@@ -761,7 +757,8 @@ impl Session {
             |wanted| share.check_rules(job, &submission, node_time, wanted).map(|()| wanted);
         let credited =
             counts_at(own).or_else(|why| counts_at(least).map_err(|_| why)).map_err(refuse)?;
-        if !context.seen.insert(&share.hash) {
+        let counted_there = context.partners.counted.contains(&Seen::key(&share.hash));
+        if counted_there || !context.seen.insert(&share.hash) {
             return Err(refuse(Reject::Duplicate));
         }
         context.job_records.note(|| JobRecord::Share(Seen::key(&share.hash)));
