@@ -380,10 +380,10 @@ fn rejects_have_their_codes_and_words() {
     let low = world.submit(1, &job, 5);
     assert_eq!(low.error_code(), Some(23));
     assert_eq!(low.lines[0].1["error"][1], "low difficulty share");
-    assert!(matches!(&low.outputs[1], Output::Rejected { why: Reject::LowDifficulty { .. }, .. }));
+    assert!(matches!(&low.outputs[0], Output::Rejected { why: Reject::LowDifficulty { .. }, .. }));
     let said = world.submit(1, &serde_json::json!(["77777", 0, 0, 0, 0, 0, 0, "00"]), 5);
     assert_eq!(said.error_code(), Some(21));
-    assert!(matches!(&said.outputs[1], Output::Rejected { why: Reject::UnknownJob, .. }));
+    assert!(matches!(&said.outputs[0], Output::Rejected { why: Reject::UnknownJob, .. }));
     let said = world.line(1, r#"{"id":9,"method":"mining.dance","params":[]}"#);
     assert_eq!(said.error_code(), Some(-3));
     assert!(world.line(1, r#"{"id":null,"method":"mining.dance"}"#).lines.is_empty());
@@ -400,7 +400,7 @@ fn shares_count_once_at_the_difficulty_of_their_job() {
     let nonce = world.mine(1, &first, 0);
     let said = world.submit(1, &first, nonce);
     assert_eq!(said.lines[0].1["result"], true);
-    let Output::Share { credited, height, .. } = said.outputs[1] else { panic!() };
+    let Output::Share { credited, height, .. } = said.outputs[0] else { panic!() };
     assert_eq!((credited, height), (Difficulty(0.0001), 501));
     assert_eq!(world.submit(1, &first, nonce).error_code(), Some(22));
     // A harder level applies to the jobs that come with it and after it, not to those before.
@@ -666,7 +666,7 @@ fn a_session_goes_on_over_a_restart_on_its_connection() {
     assert_eq!(world.submit(1, &job, first).error_code(), Some(22), "it was counted before");
     let said = world.submit(1, &job, second);
     assert_eq!(said.lines[0].1["result"], true);
-    assert!(matches!(said.outputs[1], Output::Share { .. }), "{:?}", said.outputs);
+    assert!(matches!(said.outputs[0], Output::Share { .. }), "{:?}", said.outputs);
     let session = world.pool.session(ConnId(1)).unwrap();
     assert_eq!(faster_hex::hex_string(&session.extranonce1().0), extranonce1);
     assert_eq!((session.worker(), session.user_agent()), (Some("w"), "x"));

@@ -106,14 +106,21 @@ impl Outbox {
         Outbox::default()
     }
 
-    /// Adds an output.
+    /// Adds an output. What is only noted changes nothing about the order of what is sent, and stands before
+    /// the answer that goes out: a share that was answered has been counted, whenever the program is killed.
     pub fn push(&mut self, output: Output) {
-        // What is only noted changes nothing about the order of what is sent. A block does: its
-        // answer is kept apart, because it may have to wait.
-        if !matches!(output, Output::Share { .. } | Output::Rejected { .. }) {
-            self.open = None;
+        match (&output, &mut self.open) {
+            (Output::Share { .. } | Output::Rejected { .. }, Some(at)) => {
+                self.items.insert(*at, output);
+                *at += 1;
+            }
+            (Output::Share { .. } | Output::Rejected { .. }, None) => self.items.push(output),
+            // A block's answer is kept apart, because it may have to wait.
+            _ => {
+                self.open = None;
+                self.items.push(output);
+            }
         }
-        self.items.push(output);
     }
 
     /// Stores bytes to be sent by [`Outbox::send`], once or many times.
@@ -235,6 +242,21 @@ mod tests {
         out.push(Output::Close { conn: ONE, why: CloseReason::Silent });
         answer(&mut out, ONE, "h");
         assert_eq!(sent(&out), [(1, "ab"), (1, "c"), (1, "de"), (2, "f"), (1, "g"), (1, "h")]);
+    }
+
+    #[test]
+    fn shares_are_counted_before_they_are_answered() {
+        let mut out = Outbox::new();
+        for text in ["a", "b", "c"] {
+            answer(&mut out, ONE, text);
+            out.push(share(ONE));
+        }
+        answer(&mut out, TWO, "d");
+        out.push(share(TWO));
+        assert_eq!(sent(&out), [(1, "abc"), (2, "d")]);
+        let order: Vec<_> =
+            out.items().iter().map(|item| matches!(item, Output::Send { .. })).collect();
+        assert_eq!(order, [false, false, false, true, false, true]);
     }
 
     #[test]
